@@ -27,7 +27,7 @@ class Claim:
         unit: Unit shown, for instance "points".
         scale: Factor from the metric to the unit, 100 for a share shown in points.
         higher_is_better: False for a loss.
-        lone: The side that is a single training run, where the scope is a method against a checkpoint.
+        single_run: The side that is a single training run, where the scope is a method against a checkpoint.
     """
 
     arm: str
@@ -41,29 +41,29 @@ class Claim:
     unit: str = "points"
     scale: float = 100.0
     higher_is_better: bool = True
-    lone: str | None = None
+    single_run: str | None = None
 
     @property
     def setting(self) -> str:
         """What the claim is about, on what, and from how many runs and items."""
         where = f" on {named_data_sets(self.data_sets)}" if self.data_sets else ""
         runs = f"S = {self.seeds} training run{'s' if self.seeds != 1 else ''} {self.repeated}"
-        runs += f" and 1 of {self.lone}" if self.lone is not None else ""
+        runs += f" and 1 of {self.single_run}" if self.single_run is not None else ""
         return f"{self._subject}{where} with {self.model} in {self.metric} ({runs}, n = {self.items} items)"
 
     @property
     def repeated(self) -> str:
         """Of what there are S training runs."""
-        if self.lone is None:
+        if self.single_run is None:
             return "per arm"
-        return f"of {self.reference if self.lone == self.arm else self.arm}"
+        return f"of {self.reference if self.single_run == self.arm else self.arm}"
 
     @property
     def _subject(self) -> str:
-        if self.lone is not None:
-            return (
-                "as one checkpoint against a method" if self.lone == self.arm else "as a method against one checkpoint"
-            )
+        if self.single_run == self.arm:
+            return "as one checkpoint against a method"
+        if self.single_run == self.reference:
+            return "as a method against one checkpoint"
         return "as a method" if self.scope is Scope.METHOD else "as checkpoints"
 
     def figures(self, value: float, interval: Interval) -> str:

@@ -49,9 +49,9 @@ def opening(
 
 def other_content(earlier: ManifestForm | None, sources: Mapping[str, Source]) -> Iterator[str]:
     """Sources that hold other content than when the run was computed, so that its results are replaced."""
-    known = {} if earlier is None else {each["node"]: each["digest"] for each in earlier["sources"]}
+    before = {each["node"]: each["digest"] for each in earlier["sources"]} if earlier is not None else {}
     for node, source in sources.items():
-        if known.get(node, source.digest) != source.digest:
+        if before.get(node) not in (None, source.digest):
             yield f"{source.label} holds other content than when this run was computed; its results are replaced"
 
 

@@ -189,7 +189,7 @@ def compare(reference: Side, others: Sequence[Side]) -> list[Contrast | CorpusCo
 
 
 def unpaired(reference: Side, others: Sequence[Side]) -> tuple[str, ...]:
-    """What is said of training runs that have none of the other side to be paired with."""
+    """Notes on training runs without a counterpart in the other arm, see `pairing_notes`."""
     runs = {side.label: side.seeds for side in (reference, *others)}
     return tuple(pairing_notes(runs, _untouched(reference, *others)))
 

@@ -64,7 +64,7 @@ class Paired(ArmPair, Protocol):
         """Data sets that they were trained on; none where neither was."""
 
     @property
-    def lone(self) -> str | None:
+    def single_run(self) -> str | None:
         """The side that is a single training run, compared with several of the other; None elsewhere."""
 
     @property
@@ -95,7 +95,7 @@ class Contrast:
         differences: Arm minus reference in unit values, shape (seeds, units).
         shares: Whether outcomes are shares of right answers, from 0 to 1.
         look: The declared look at the results that tests and intervals allow for.
-        lone: The side that is a single training run, compared with several of the other; None elsewhere.
+        single_run: The side that is a single training run, compared with several of the other; None elsewhere.
         other_data: Data set that the reference was trained on, where it is another one than that of the arm.
     """
 
@@ -109,7 +109,7 @@ class Contrast:
     differences: FloatArray
     shares: bool
     look: Look | None = None
-    lone: str | None = None
+    single_run: str | None = None
     other_data: str | None = None
 
     @property
@@ -125,7 +125,7 @@ class Contrast:
     @property
     def scope(self) -> Scope:
         """What the difference is about."""
-        return scope_of(self.seeds, self.lone)
+        return scope_of(self.seeds, self.single_run)
 
     @property
     def value(self) -> float:
@@ -303,19 +303,19 @@ def contrast(
         differences,
         outcomes.are_shares(measure),
         outcomes.look_at(seeds),
-        lone_run(outcomes, measure, data, arm, reference),
+        single_run_of(outcomes, measure, data, arm, reference),
     )
 
 
-def lone_run(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> str | None:
+def single_run_of(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> str | None:
     """The side that is a single training run, where the other has several: one made elsewhere, or given without a seed.
 
     Its difference from each of them holds the same accident of its own training, so that nothing can be said of its
     method. The untouched model is no accident.
     """
     runs = {name: outcomes.seeds(measure, name, data) for name in (arm, reference)}
-    lone = [name for name, seeds in runs.items() if seeds == (None,) and name not in outcomes.untouched]
-    return lone[0] if lone and any(len(seeds) > 1 for seeds in runs.values()) else None
+    single = [name for name, seeds in runs.items() if seeds == (None,) and name not in outcomes.untouched]
+    return single[0] if single and any(len(seeds) > 1 for seeds in runs.values()) else None
 
 
 def named(*data: str | None) -> tuple[str, ...]:
@@ -338,12 +338,12 @@ def claim_of(found: Paired, model: str) -> Claim:
         unit="points" if share else UNITS.get(found.measure.metric, found.measure.metric),
         scale=100.0 if share else 1.0,
         higher_is_better=found.measure.higher_is_better,
-        lone=found.lone,
+        single_run=found.single_run,
     )
 
 
-def scope_of(seeds: Seeds, lone: str | None = None) -> Scope:
+def scope_of(seeds: Seeds, single_run: str | None = None) -> Scope:
     """One training run can only speak for its checkpoint, also where it is compared with several of another arm."""
-    if lone is not None:
+    if single_run is not None:
         return Scope.METHOD_AND_CHECKPOINT
     return Scope.METHOD if len(seeds) > 1 else Scope.CHECKPOINTS

@@ -17,7 +17,7 @@ from layersig.analysis.resampled import LEAST_DEFINED, estimate_from_resamples
 from layersig.analysis.results import Effect, Estimate, Interval
 from layersig.analysis.sentences import Correction, estimation
 from layersig.analysis.verdicts import Scope
-from layersig.findings.contrasts import NamedTest, Seeds, claim_of, common_seeds, lone_run, named, scope_of
+from layersig.findings.contrasts import NamedTest, Seeds, claim_of, common_seeds, named, scope_of, single_run_of
 from layersig.findings.outcomes import Measure, OutcomeTables
 from layersig.records import Cell, CorpusValue
 
@@ -102,7 +102,7 @@ class CorpusContrast:
         seeds: Training runs that both have.
         differences: Arm minus reference, of the value and of every resample, shape (seeds, 1 + B).
         corpus: The tables that it comes from.
-        lone: The side that is a single training run, compared with several of the other; None elsewhere.
+        single_run: The side that is a single training run, compared with several of the other; None elsewhere.
         other_data: Data set that the reference was trained on, where it is another one than that of the arm.
     """
 
@@ -113,7 +113,7 @@ class CorpusContrast:
     seeds: Seeds
     differences: FloatArray
     corpus: CorpusTables
-    lone: str | None = None
+    single_run: str | None = None
     other_data: str | None = None
 
     @property
@@ -124,7 +124,7 @@ class CorpusContrast:
     @property
     def scope(self) -> Scope:
         """What the difference is about."""
-        return scope_of(self.seeds, self.lone)
+        return scope_of(self.seeds, self.single_run)
 
     @property
     def value(self) -> float:
@@ -192,8 +192,8 @@ def corpus_contrast(
     if not seeds:
         return None
     differences = tables.raw(measure, arm, data, seeds) - tables.raw(measure, reference, data, seeds)
-    lone = lone_run(tables, measure, data, arm, reference)
-    return CorpusContrast(arm, reference, data, measure, seeds, differences, corpus, lone)
+    single_run = single_run_of(tables, measure, data, arm, reference)
+    return CorpusContrast(arm, reference, data, measure, seeds, differences, corpus, single_run)
 
 
 def corpus_notes(corpus: CorpusTables) -> Iterator[str]:

@@ -19,7 +19,7 @@ from layersig.pipeline.study import Study
 from layersig.pipeline.training import given_update, reference
 from layersig.plugin.components import Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import BASE, Choice, Recipe
+from layersig.recipe.schema import ALL_LAYERS, BASE, Choice, Recipe
 
 
 def stages(recipe: Recipe, known: Components) -> Graph:
@@ -129,7 +129,7 @@ def _all(study: Study) -> Iterator[Stage]:
     yield evaluation(study, "base", None, None)
     for data, seed in study.grid():
         if study.measures_all_layers:
-            yield evaluation(study, "all-layers", data, seed)
+            yield evaluation(study, ALL_LAYERS, data, seed)
         for arm in recipe.arms:
             if arm.checkpoint is None:
                 yield from actions(study, arm, data, seed)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from layersig.pipeline.evaluations import arm_inputs
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.study import Study
-from layersig.recipe.schema import BASE
+from layersig.recipe.schema import ALL_LAYERS, BASE
 from layersig.records import Cell
 from layersig.stages.measurements import Answer, Compare, Grade, Judging
 
@@ -79,7 +79,7 @@ def _cells(study: Study) -> Iterator[Cell]:
 
 def _arms(study: Study) -> list[str]:
     """Every arm but the untouched base."""
-    return [*(("all-layers",) if study.measures_all_layers else ()), *(arm.name for arm in study.recipe.arms)]
+    return [*((ALL_LAYERS,) if study.measures_all_layers else ()), *(arm.name for arm in study.recipe.arms)]
 
 
 def _comparisons(study: Study) -> Iterator[Stage]:

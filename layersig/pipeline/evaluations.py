@@ -9,7 +9,7 @@ from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.pairs import untouched_input
 from layersig.pipeline.study import Study, checkpoint_node
 from layersig.pipeline.training import outcome, reference_update
-from layersig.recipe.schema import BASE
+from layersig.recipe.schema import ALL_LAYERS, BASE
 from layersig.records import Cell
 from layersig.stages.measurements import Evaluate, Overlap
 
@@ -62,7 +62,7 @@ def arm_inputs(study: Study, cell: Cell) -> dict[str, Input]:
         return {}
     if cell.data is None or cell.seed is None:
         return {"model": Input(checkpoint_node(cell.arm))}
-    if cell.arm == "all-layers":
+    if cell.arm == ALL_LAYERS:
         return outcome(study, study.recipe.train, reference_update(cell.data, cell.seed))
     return made(study, study.arm(cell.arm), cell.data, cell.seed)
 

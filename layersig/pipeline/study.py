@@ -9,7 +9,7 @@ from typing import Any
 from layersig.pipeline.graph import Input
 from layersig.plugin.components import BUILT_IN, Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import BASE, Arm, DataSettings, Recipe, ScorerChoice, TrainSettings
+from layersig.recipe.schema import ALL_LAYERS, BASE, Arm, DataSettings, Recipe, ScorerChoice, TrainSettings
 from layersig.records import Cell
 
 
@@ -90,7 +90,7 @@ class Study:
     def trains_reference(self) -> bool:
         """Whether anything reads the reference training: an arm (through `all-layers`), or a scorer of updates."""
         reads = {"update", "checkpoints"} if self.recipe.update is None else {"checkpoints"}
-        if self.recipe.arms and self.recipe.analyze.baseline == "all-layers":
+        if self.recipe.arms and self.recipe.analyze.baseline == ALL_LAYERS:
             return True
         asked = self.recipe.measures and not self.recipe.arms
         trains = self.recipe.evaluate.all_layers and (asked or any(arm.trains for arm in self.recipe.arms))

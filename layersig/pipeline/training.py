@@ -8,7 +8,7 @@ from typing import Any
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.pairs import untouched_input
 from layersig.pipeline.study import Study
-from layersig.recipe.schema import STANDARD_MILESTONES, TrainSettings
+from layersig.recipe.schema import ALL_LAYERS, STANDARD_MILESTONES, TrainSettings
 from layersig.records import Cell
 from layersig.stages.kinds import GivenUpdate, Reference
 
@@ -21,7 +21,7 @@ def reference(study: Study, data: str, seed: int) -> Stage:
     whole = settings.until is None and milestones[-1] == 1
     return Stage(
         id=f"reference/{data}/seed-{seed}",
-        cell=Cell(arm="all-layers", data=data, seed=seed),
+        cell=Cell(arm=ALL_LAYERS, data=data, seed=seed),
         spec=Reference.of(train=study.train, **stop, **study.compute),
         inputs=training_inputs(study, settings, data),
         components=study.tuning_components(settings),
@@ -44,7 +44,7 @@ def own_reference(study: Study, scorer: str, data: str, seed: int) -> Stage:
     """The reference training of a scorer that has keys of `[train]` of its own, kept where that scorer looks at it."""
     choice = study.recipe.scorers[scorer]
     settings = study.recipe.training_of(choice)
-    cell = Cell(arm="all-layers", scorer=scorer, data=data, seed=seed)
+    cell = Cell(arm=ALL_LAYERS, scorer=scorer, data=data, seed=seed)
     return Stage(
         id=f"reference/{scorer}/{data}/seed-{seed}",
         cell=cell,

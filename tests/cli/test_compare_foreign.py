@@ -143,12 +143,25 @@ def test_one_trained_run_beside_several_speaks_for_its_checkpoint(capsys, out):
     assert "call it base, as base=PATH" in err
 
 
+def test_a_file_that_is_called_base_is_the_untouched_model(capsys, tmp_path):
+    values = np.random.default_rng(0).uniform(size=(3, 8))
+    (tmp_path / "tuned.csv").write_text(
+        "item,seed,value\n" + "".join(f"{item},{seed},{values[seed, item]}\n" for seed in (1, 2) for item in range(8))
+    )
+    for name, scope in (("base.csv", "method"), ("once.csv", "method against a checkpoint")):
+        rows = "".join(f"{item},{values[0, item]}\n" for item in range(8))
+        (tmp_path / name).write_text(f"item,value\n{rows}")
+        (row,), err = comparisons(capsys, tmp_path / name, tmp_path / "tuned.csv")
+        assert (row["seeds"], row["scope"]) == (2, scope)
+        assert ("is taken for the untouched model" in err) is (name == "base.csv")
+
+
 def test_runs_that_the_other_side_lacks_are_named(capsys, out):
     shutil.copytree(out / "tuned", out / "more")
     shutil.copytree(out / "tuned" / "seed-1", out / "more" / "seed-3")
     rows, err = comparisons(capsys, out / "tuned", out / "more")
     assert {row["seeds"] for row in rows} == {2}
-    assert f"{out / 'more'}: the run with seed 3 is left out, since {out / 'tuned'} has no such run" in err
+    assert f"{out / 'more'}: runs whose seed {out / 'tuned'} lacks are left out: 3" in err
 
 
 def edit(folder: Path, task: str, change) -> Path:

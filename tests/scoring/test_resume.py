@@ -81,11 +81,14 @@ def _bytes(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
 
 
-SHORT = ("ila", "gradient-norm", "update-taylor", "ablation", "block-influence", "greedy")
+LONG = {
+    *("leave-one-out", "add-one-in", "layer-contribution"),
+    *("path-attribution", "adalora-sensitivity", "angular-distance"),
+}
 
 
 @pytest.mark.parametrize(
-    "scorer", [name if name in SHORT else pytest.param(name, marks=pytest.mark.slow) for name in SCORERS]
+    "scorer", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in SCORERS]
 )
 def test_killed_in_any_pass_it_ends_the_same(world: World, scorer: str) -> None:
     whole = _job(world, scorer, SCORERS[scorer])

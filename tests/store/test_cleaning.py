@@ -240,7 +240,14 @@ def test_a_kill_in_the_middle_of_a_commit_loses_nothing(cache: Cache, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("500MB", 500_000_000), ("20 GiB", 20 * 2**30), ("1.5t", 1_500_000_000_000), ("7", 7)]
+    ("text", "size"),
+    [
+        ("500MB", 500_000_000),
+        ("20 GiB", 20 * 2**30),
+        ("1.5t", 1_500_000_000_000),
+        ("7", 7),
+        ("9" * 400, 10**400),
+    ],
 )
 def test_sizes_are_read(text: str, size: int) -> None:
     assert bytes_of(text) == size
